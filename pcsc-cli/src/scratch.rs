@@ -4,7 +4,7 @@
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 
@@ -16,6 +16,9 @@ use crate::signal;
 
 /// Those that exist now, which a signal removes.
 static ALL: Mutex<Vec<Arc<State>>> = Mutex::new(Vec::new());
+
+/// The last signal that came, or 0. It is set once the signals are caught.
+static LAST: OnceLock<Arc<AtomicUsize>> = OnceLock::new();
 
 /// A temporary folder, and a process that uses it.
 #[derive(Debug)]
@@ -75,16 +78,20 @@ impl Scratch {
         })
     }
 
-    /// Waits until the process has ended, which closes its output before.
+    /// Waits until the process has ended, which closes its output before. Does not return if a signal ends
+    /// this process.
     pub fn wait(&self) -> io::Result<ExitStatus> {
         let child = lock(&self.0.child).take();
-        child.ok_or(io::ErrorKind::NotFound)?.wait()
+        let status = child.ok_or(io::ErrorKind::NotFound)?.wait();
+        wait_for_signal_to_end();
+        status
     }
 }
 
 impl Drop for Scratch {
     fn drop(&mut self) {
         drop(self.0.clean_up());
+        wait_for_signal_to_end();
         lock(&ALL).retain(|other| !Arc::ptr_eq(other, &self.0));
     }
 }
@@ -106,9 +113,18 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Returns if no signal ends this process. The terminal sends SIGINT to all processes of a job: the process
+/// of a [`Scratch`] may have ended by it before the thread that cleans up runs, and what it did is no result.
+fn wait_for_signal_to_end() {
+    while LAST.get().is_some_and(|last| last.load(Ordering::SeqCst) != 0) {
+        thread::park();
+    }
+}
+
 /// A signal that ends this process has all removed first. Signals that this process ignores stay ignored.
 fn clean_up_at_signals() -> io::Result<()> {
     let (last, _, mut receiver) = signal::catch()?;
+    let last = LAST.get_or_init(|| last);
     thread::spawn(move || {
         if matches!(receiver.read(&mut [0]), Ok(1)) {
             // Held until the process has ended: the other threads do not go on without what is gone.

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT OR Apache-2.0 */
 /* For LD_PRELOAD: a connection with the socket HANGING_SOCKET, a file's name, is never made. The file HANGING_FILE
- * says that one was asked for. */
+ * says that one was asked for. A thread that receives a single byte, as the one that ends a command by a signal,
+ * continues late. */
 
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -27,4 +28,14 @@ int connect(int fd, const struct sockaddr *address, socklen_t size)
         }
     }
     return real(fd, address, size);
+}
+
+ssize_t recv(int fd, void *bytes, size_t count, int flags)
+{
+    ssize_t (*real)(int, void *, size_t, int) = dlsym(RTLD_NEXT, "recv");
+    ssize_t received = real(fd, bytes, count, flags);
+
+    if (count == 1 && received == 1)
+        usleep(500000);
+    return received;
 }
