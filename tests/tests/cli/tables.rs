@@ -131,7 +131,12 @@ fn a_pipe_that_is_closed_ends_a_command_without_a_word() {
             .and_then(Child::wait_with_output)
             .expect("pcsc can be started");
         assert_eq!(output.status.code(), Some(0), "{command}: {output:?}");
-        assert!(output.stderr.is_empty(), "{command}: {output:?}");
+        // Commands say that they wait once a card has taken two seconds.
+        let text = String::from_utf8_lossy(&output.stderr);
+        let mut words = text
+            .lines()
+            .filter(|line| !line.starts_with("pcsc: Waiting for the card"));
+        assert_eq!(words.next(), None, "{command}: {output:?}");
     }
 }
 
