@@ -44,6 +44,13 @@ impl VirtualCard for Mirror {
     }
 }
 
+/// The commands that a card got. The log also has its power-ups, and a card that has waited long for its
+/// first connection has more than one.
+fn commands(log: &Log) -> Vec<Vec<u8>> {
+    let log = log.lock().unwrap();
+    log.iter().filter(|entry| !entry.is_empty()).cloned().collect()
+}
+
 /// The plainest card.
 struct Ok9000;
 
@@ -112,7 +119,7 @@ fn the_card_gets_what_the_protocol_brings_it() {
     reversed.extend([0x90, 0x00]);
     // The driver fetches the data of a case 4 command with GET RESPONSE.
     assert_eq!(exchange(&card, &[&write[..], &[0]].concat()).unwrap(), reversed);
-    assert_eq!(*log.lock().unwrap(), [&[][..], READ, &write]);
+    assert_eq!(commands(&log), [READ, &write]);
 }
 
 #[test]
@@ -285,7 +292,7 @@ fn blocks_that_are_damaged_are_sent_again_until_too_many_are() {
         assert!(exchange(&card, READ).is_ok());
     }
     // The card executes each command once.
-    assert_eq!(log.lock().unwrap().len(), 11);
+    assert_eq!(commands(&log), [READ; 10]);
     damage(1);
     assert!(exchange(&card, READ).is_err());
 }
@@ -328,7 +335,7 @@ fn simulations_do_not_see_each_other() {
                 let card = connect(&context, &reader).unwrap();
                 let command = [0, 0xB0, number, round, 0];
                 exchange(&card, &command).unwrap();
-                assert_eq!(*log.lock().unwrap(), [&[][..], &command]);
+                assert_eq!(commands(&log), [command]);
             }
         })
     });
