@@ -17,11 +17,10 @@ const EVERY: Duration = Duration::from_millis(100);
 const DEFAULT: u64 = 3;
 /// How many killed clients may still have a thread and a descriptor.
 const ENDING: usize = 8;
-/// How long the server may take to serve a new client or to end a killed one's thread.
+/// How long the server may take to serve a new client or to end a killed one's thread, and a call or a round
+/// of calls of another client while clients are killed. A busy machine meets it; a client that waits for one
+/// that is gone does not.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// How long a call of another client may take while clients are killed, and a round of calls. A busy machine
-/// meets it; a client that waits for one that is gone does not.
-const STALL: Duration = Duration::from_secs(10);
 
 /// What a client is doing when it is killed.
 #[derive(Debug, Clone, Copy)]
@@ -186,7 +185,7 @@ fn processes_that_are_killed_leave_nothing_behind() {
     );
     for (what, time) in [("call", call), ("round of calls", round)] {
         let time = Duration::from_micros(time);
-        assert!(time < STALL, "a {what} took {time:?}");
+        assert!(time < PATIENCE, "a {what} took {time:?}");
     }
     println!("the server at its start: {before:?}");
     println!("at most in the first half: {first:?}\nat most in the second half: {last:?}");
