@@ -70,7 +70,7 @@ fn transcribe(place: &Place<'_>, command: &str) -> String {
         .env_remove("LD_LIBRARY_PATH")
         .env_remove("XDG_CACHE_HOME");
     let output = run(&mut shell, LIMIT);
-    let mut text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let mut text = without_waits(&String::from_utf8_lossy(&output.stdout));
     if command.starts_with("doctor --json") {
         text = without_libraries(&text);
     }
@@ -111,8 +111,7 @@ fn steady(line: &str) -> Option<String> {
         let is_null = value.starts_with("null");
         return Some(format!("{name}\": {}", if is_null { "null" } else { "N" }));
     }
-    // Commands print that they wait once a card has taken two seconds.
-    if line.contains("library") || line.starts_with("pcsc: Waiting for the card") {
+    if line.contains("library") {
         return None;
     }
     let is_time = |text: &str| text.ends_with('Z') && text.contains(':');

@@ -47,6 +47,15 @@ fn others(pcscd: &Pcscd, program: &str, arguments: &[&str]) -> Option<String> {
     Some(run(&mut command, LIMIT).stdout())
 }
 
+/// The text without what a busy machine adds to it: commands say that they wait once a card has taken two
+/// seconds.
+fn without_waits(text: &str) -> String {
+    let lines = text.split_inclusive('\n');
+    lines
+        .filter(|line| !line.contains("Waiting for the card"))
+        .collect()
+}
+
 fn hex(bytes: &[u8], between: &str) -> String {
     let bytes: Vec<String> = bytes.iter().map(|byte| format!("{byte:02X}")).collect();
     bytes.join(between)
