@@ -143,6 +143,10 @@ impl Reserve {
     }
 
     /// A block; null where none is free, or the request is too large.
+    #[allow(
+        deprecated,
+        reason = "`try_update`, its new name, is younger than the oldest Rust supported"
+    )]
     fn take(&self, layout: Layout) -> *mut u8 {
         if layout.size() > Block::SIZE || layout.align() > align_of::<Block>() {
             return ptr::null_mut();

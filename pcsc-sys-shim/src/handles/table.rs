@@ -53,6 +53,10 @@ impl<T> Slot<T> {
     }
 
     /// Changes the word by `change`. Returns the word before; `None` if `change` returns `None`.
+    #[allow(
+        deprecated,
+        reason = "`try_update`, its new name, is younger than the oldest Rust supported"
+    )]
     fn update(&self, change: impl FnMut(Word) -> Option<Word>) -> Option<Word> {
         self.word
             .fetch_update(Ordering::AcqRel, Ordering::Acquire, change)

@@ -117,6 +117,10 @@ impl Connection {
             .collect()
     }
 
+    #[allow(
+        deprecated,
+        reason = "`try_update`, its new name, is younger than the oldest Rust supported"
+    )]
     fn violation(&self) -> u32 {
         let left = &self.shared.violations;
         match left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) {
