@@ -224,8 +224,9 @@ fn a_signal_to_end_goes_to_the_command_while_nobody_reads_the_record() {
     let folder = tempfile::tempdir().expect("a folder");
     let calls = folder.path().join("calls");
     std::fs::write(&calls, "establish\n".to_owned() + &"list\n".repeat(100)).expect("a file");
+    // SIGKILL: a shell that has not yet become `sleep` may lose SIGTERM, and would hold the record's pipe.
     let script = format!(
-        "trap 'kill $!; echo ended >&2; exit 3' TERM; {} libpcsclite.so.1 < {} > {}; sleep 1000 & wait",
+        "trap 'kill -KILL $!; echo ended >&2; exit 3' TERM; {} libpcsclite.so.1 < {} > {}; sleep 1000 & wait",
         winscard(),
         calls.display(),
         folder.path().join("output").display()
