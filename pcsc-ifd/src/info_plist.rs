@@ -44,7 +44,7 @@ pub fn text() -> String {
     array(
         &mut text,
         "ifdFriendlyName",
-        names::models().map(|(_, _, name)| escaped(name)),
+        names::models().map(|(_, _, name)| escaped(&name)),
     );
     text.push_str("</dict>\n</plist>\n");
     text

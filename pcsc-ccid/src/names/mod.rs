@@ -15,6 +15,7 @@
 //! The part before the numbers is cut to [`MAX_BASE`] bytes, so that a name and its NUL fit in 128.
 
 use alloc::string::String;
+use alloc::vec::Vec;
 use core::fmt::Write;
 
 mod known;
@@ -76,7 +77,7 @@ impl NameIdentity<'_> {
 
     fn model_name(&self) -> String {
         if let Some(name) = model(self.vendor, self.product) {
-            return name.into();
+            return name;
         }
         let mut name = String::new();
         for part in [self.manufacturer, self.product_name]
@@ -94,6 +95,22 @@ impl NameIdentity<'_> {
             let _ = write!(name, "USB reader {:04X}:{:04X}", self.vendor, self.product);
         }
         name
+    }
+
+    /// The names of all `slots` of a new reader, given the names in use. `extension` goes before the
+    /// numbers, as `PCSCLITE_FILTER_EXTEND_READER_NAMES` does; it is empty as a rule.
+    ///
+    /// `None` when all numbers are taken.
+    pub fn names<'n>(
+        &self,
+        slots: u8,
+        extension: &str,
+        in_use: impl IntoIterator<Item = &'n str>,
+    ) -> Option<Vec<String>> {
+        let number = free_number(in_use)?;
+        let mut base = self.base_name();
+        base.push_str(extension);
+        Some((0..slots.max(1)).map(|slot| name(&base, number, slot)).collect())
     }
 }
 

@@ -1,13 +1,6 @@
 use super::*;
-use alloc::{vec, vec::Vec};
+use alloc::vec;
 use proptest::prelude::*;
-
-/// The names of all slots of a new reader.
-fn names<'n>(reader: &NameIdentity<'_>, slots: u8, in_use: impl IntoIterator<Item = &'n str>) -> Vec<String> {
-    let number = free_number(in_use).expect("a number is free");
-    let base = reader.base_name();
-    (0..slots).map(|slot| name(&base, number, slot)).collect()
-}
 
 fn listed(interface: Option<&'static str>, serial: Option<&'static str>) -> NameIdentity<'static> {
     NameIdentity {
@@ -29,7 +22,8 @@ fn a_listed_reader_is_called_what_the_list_calls_it() {
         product_name: Some("EMV Smartcard Reader"),
         ..NameIdentity::default()
     };
-    assert_eq!(names(&reader, 1, []), ["Alcor Micro AU9540 00 00"]);
+    let names = reader.names(1, "", []).expect("a number is free");
+    assert_eq!(names, ["Alcor Micro AU9540 00 00"]);
 }
 
 #[test]
@@ -105,7 +99,7 @@ fn a_long_name_is_cut_before_its_numbers() {
         serial: Some(&serial),
         ..listed(None, None)
     };
-    let names = names(&reader, 2, []);
+    let names = reader.names(2, "", []).expect("a number is free");
     assert_eq!(MAX_BASE, 121);
     for (slot, name) in names.iter().enumerate() {
         assert_eq!(name.len(), MAX_SIZE - 1);
@@ -133,7 +127,9 @@ fn a_cut_takes_whole_characters() {
 fn readers_of_all_models_share_the_numbers() {
     let mut in_use: Vec<String> = vec![];
     let add = |reader: NameIdentity, slots, in_use: &mut Vec<String>| {
-        let names = names(&reader, slots, in_use.iter().map(String::as_str));
+        let names = reader
+            .names(slots, "", in_use.iter().map(String::as_str))
+            .expect("a number is free");
         in_use.extend(names.iter().cloned());
         names
     };
@@ -162,6 +158,18 @@ fn numbers_are_hexadecimal_and_end() {
     let all: Vec<String> = (0..=254).map(|number| name("R", number, 0)).collect();
     assert_eq!(free_number(all.iter().skip(1).map(String::as_str)), Some(0));
     assert_eq!(free_number(all.iter().map(String::as_str)), None);
+    assert_eq!(
+        listed(None, None).names(1, "", all.iter().map(String::as_str)),
+        None
+    );
+}
+
+#[test]
+fn an_extension_stands_before_the_numbers() {
+    let names = listed(None, None)
+        .names(1, " (host)", [])
+        .expect("a number is free");
+    assert_eq!(names, ["Gemalto Prox Dual USB PC Link Reader (host) 00 00"]);
 }
 
 #[test]
@@ -183,7 +191,7 @@ fn the_list_is_sorted_without_doubles_and_every_name_fits() {
         .windows(2)
         .all(|pair| (pair[0].0, pair[0].1) < (pair[1].0, pair[1].1)));
     for (vendor, product, text) in list {
-        assert_eq!(model(vendor, product), Some(text));
+        assert_eq!(model(vendor, product).as_deref(), Some(text.as_str()));
         assert!(
             text.is_ascii() && !text.is_empty() && text.len() <= MAX_BASE,
             "{text}"
