@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use pcsc_ccid::descriptor::{Features, Interface};
+use pcsc_ccid::descriptor::Features;
 use pcsc_ccid::message::SlotErrorCode;
 use pcsc_ccid::part10::gemalto::{load_messages, FirmwareFeatures, MESSAGES_SIZE};
 use pcsc_ccid::part10::pin::{Modification, PinEntry, Verification};
@@ -92,7 +92,7 @@ fuzz_target!(|bytes: &[u8]| {
         return;
     };
     let [vendor, product, release] = device_of(*line);
-    let quirks = quirks::for_interface(vendor, product, release, &Interface::default());
+    let quirks = quirks::for_reader(vendor, product, release, 0);
     let reported = FirmwareFeatures::decode(bytes.get(..21).unwrap_or(bytes));
     let firmware = reported.as_ref().filter(|_| choices & 0x01 != 0);
     let prologue = match tpdu::prologue(0, choices >> 7, bytes.len()) {

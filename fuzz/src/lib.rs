@@ -11,12 +11,12 @@ pub fn device_of(line: u8) -> [u16; 3] {
     let Some(line) = TABLE.get(usize::from(line)) else {
         return [0; 3];
     };
-    let (vendor, product) = match line.devices {
+    let (vendor, product) = match line.rule.devices {
         Devices::Products(vendor, products) => (vendor, products.first().copied().unwrap_or(0)),
         Devices::Vendor(vendor) => (vendor, 0),
         _ => (0, 0),
     };
-    let release = match line.firmware {
+    let release = match line.rule.firmware {
         Firmware::Before(good) => good.saturating_sub(1),
         Firmware::Exactly(bad) => bad.first().copied().unwrap_or(0),
         _ => 0,

@@ -7,8 +7,7 @@ use super::tpdu::{self, Answer, NadRequest};
 use super::*;
 use crate::descriptor::Features;
 use crate::message::SlotErrorCode;
-use crate::quirks::tests::for_reader;
-use crate::quirks::{PinQuirks, Quirks};
+use crate::quirks::{for_reader, PinQuirks, Quirks};
 use crate::t1::Edc;
 use alloc::format;
 use alloc::vec;
@@ -172,7 +171,7 @@ fn a_number_of_messages_is_put_right_for_the_readers_that_need_it() {
     bytes[8] = 3;
     let pin = Verification::decode(&bytes).expect("passed on");
     for (vendor, product, messages) in [(0x08E6, 0x3478, 1), (0x413C, 0x2101, 0), (0x1234, 0x5678, 3)] {
-        let quirks = for_reader(vendor, product, 0x0200, 0);
+        let quirks = crate::quirks::for_reader(vendor, product, 0x0200, 0);
         let data = verification(&pin, &quirks.pin, None, [0; 3]);
         assert_eq!(data.bytes()[8], messages);
     }

@@ -1,7 +1,7 @@
 //! Quirks: readers whose descriptors are wrong or whose firmware has faults. One table, with a line and a
 //! reason for each family.
 //!
-//! [`TABLE`] is data. [`for_interface`] combines the lines that match a reader; [`Quirks::apply`] corrects a
+//! [`TABLE`] is data. [`for_reader`] combines the lines that match a reader; [`Quirks::apply`] corrects a
 //! class descriptor with it, and what no descriptor can express is in the fields of [`Quirks`]. A new reader
 //! that misbehaves takes a line in `table.rs` and, if it misbehaves in a new way, a field of [`Quirks`].
 //!
@@ -15,10 +15,20 @@ use crate::descriptor::{ClassDescriptor, ExchangeLevel, Features, Flavour, Inter
 use alloc::vec::Vec;
 use core::time::Duration;
 
-/// One line of the table: a difference, and the devices that have it.
+/// One line of the table.
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Quirk {
+    /// The rule.
+    pub rule: Rule,
+    /// Why: what the reader does otherwise.
+    pub reason: &'static str,
+}
+
+/// A difference, and the devices that have it.
+#[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
+pub struct Rule {
     /// The devices that have it.
     pub devices: Devices,
     /// Which firmware versions, by `bcdDevice`.
@@ -27,8 +37,6 @@ pub struct Quirk {
     pub interface: Option<u8>,
     /// What is different.
     pub change: QuirkChange,
-    /// Why: what the reader does otherwise.
-    pub reason: &'static str,
 }
 
 /// The devices that a line applies to.
@@ -59,8 +67,8 @@ pub enum Firmware {
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub enum QuirkChange {
-    /// It is not used, unless the user insists.
-    Refuse,
+    /// It is not used, unless the user insists, for this reason.
+    Refuse(&'static str),
     /// Sets the fields that differ from [`Quirks::default`].
     Field(fn(&mut Quirks)),
 }
@@ -173,8 +181,8 @@ const WHOLE_MESSAGE: u32 = 271;
 /// which is 64 bytes at full speed.
 const LEAST_MESSAGE: u32 = 64;
 
-impl Quirk {
-    /// Whether the line is about this reader. One about a kind of interface is not.
+impl Rule {
+    /// Whether the rule is about this reader.
     pub fn is_about(&self, vendor: u16, product: u16, firmware: u16, interface: u8) -> bool {
         let device = match self.devices {
             Devices::Products(own, products) => own == vendor && products.contains(&product),
@@ -190,24 +198,44 @@ impl Quirk {
     }
 }
 
-/// What the table says of an interface of a device (`idVendor`, `idProduct`, `bcdDevice`). Lines further down
-/// win.
-pub fn for_interface(vendor: u16, product: u16, firmware: u16, interface: &Interface) -> Quirks {
+/// The table without its reasons: a driver does not need them, and they take more room than the rest.
+static RULES: [Rule; TABLE.len()] = {
+    let mut rules = [TABLE[0].rule; TABLE.len()];
+    let mut at = 0;
+    while at < rules.len() {
+        rules[at] = TABLE[at].rule;
+        at += 1;
+    }
+    rules
+};
+
+/// What the table says of an interface (`bInterfaceNumber`) of a device (`idVendor`, `idProduct`,
+/// `bcdDevice`). Lines further down win.
+pub fn for_reader(vendor: u16, product: u16, firmware: u16, interface: u8) -> Quirks {
     let mut quirks = Quirks::default();
-    for quirk in TABLE {
-        if quirk.devices == Devices::Flavour(interface.flavour)
-            || quirk.is_about(vendor, product, firmware, interface.number)
-        {
-            quirks.add(quirk);
+    for rule in &RULES {
+        if rule.is_about(vendor, product, firmware, interface) {
+            quirks.add(rule);
+        }
+    }
+    quirks
+}
+
+/// Like [`for_reader`], and what goes for all interfaces of the same kind.
+pub fn for_interface(vendor: u16, product: u16, firmware: u16, interface: &Interface) -> Quirks {
+    let mut quirks = for_reader(vendor, product, firmware, interface.number);
+    for rule in &RULES {
+        if rule.devices == Devices::Flavour(interface.flavour) {
+            quirks.add(rule);
         }
     }
     quirks
 }
 
 impl Quirks {
-    fn add(&mut self, quirk: &Quirk) {
-        match quirk.change {
-            QuirkChange::Refuse => self.refused = Some(quirk.reason),
+    fn add(&mut self, rule: &Rule) {
+        match rule.change {
+            QuirkChange::Refuse(reason) => self.refused = Some(reason),
             QuirkChange::Field(set) => set(self),
         }
     }
@@ -322,4 +350,4 @@ pub fn for_card(atr: &[u8]) -> Option<&'static CardQuirk> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests;
+mod tests;

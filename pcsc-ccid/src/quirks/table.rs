@@ -1,17 +1,17 @@
 //! The lines of the table. All names of readers are in the reasons; all times in milliseconds.
 
-use super::{Devices, Firmware, ModifyMessages as Messages, Quirk, QuirkChange, Quirks};
+use super::{Devices, Firmware, ModifyMessages as Messages, Quirk, QuirkChange, Quirks, Rule};
 use crate::descriptor::{Features, Flavour};
 use core::time::Duration;
 
 const fn line(devices: Devices, change: QuirkChange, reason: &'static str) -> Quirk {
-    Quirk {
+    let rule = Rule {
         devices,
         firmware: Firmware::Any,
         interface: None,
         change,
-        reason,
-    }
+    };
+    Quirk { rule, reason }
 }
 
 const fn of(vendor: u16, products: &'static [u16], change: fn(&mut Quirks), reason: &'static str) -> Quirk {
@@ -31,7 +31,12 @@ const fn flavour(flavour: Flavour, change: fn(&mut Quirks), reason: &'static str
 }
 
 const fn refuse(vendor: u16, products: &'static [u16], before: u16, reason: &'static str) -> Quirk {
-    line(Devices::Products(vendor, products), QuirkChange::Refuse, reason).before(before)
+    line(
+        Devices::Products(vendor, products),
+        QuirkChange::Refuse(reason),
+        reason,
+    )
+    .before(before)
 }
 
 const fn ms(milliseconds: u64) -> Duration {
@@ -40,17 +45,17 @@ const fn ms(milliseconds: u64) -> Duration {
 
 impl Quirk {
     const fn before(mut self, version: u16) -> Quirk {
-        self.firmware = Firmware::Before(version);
+        self.rule.firmware = Firmware::Before(version);
         self
     }
 
     const fn exactly(mut self, versions: &'static [u16]) -> Quirk {
-        self.firmware = Firmware::Exactly(versions);
+        self.rule.firmware = Firmware::Exactly(versions);
         self
     }
 
     const fn interface(mut self, number: u8) -> Quirk {
-        self.interface = Some(number);
+        self.rule.interface = Some(number);
         self
     }
 }

@@ -2,15 +2,6 @@ use super::*;
 use alloc::vec;
 use proptest::prelude::*;
 
-/// What the table says of an interface with this number.
-pub(crate) fn for_reader(vendor: u16, product: u16, firmware: u16, number: u8) -> Quirks {
-    let interface = Interface {
-        number,
-        ..Interface::default()
-    };
-    for_interface(vendor, product, firmware, &interface)
-}
-
 fn descriptor(features: u32) -> ClassDescriptor {
     ClassDescriptor {
         max_data_rate_bps: 688_172,
@@ -253,16 +244,16 @@ fn tokens_are_known_by_their_flavour() {
 fn every_line_has_its_effect_and_its_reason() {
     for line in TABLE {
         let mut quirks = Quirks::default();
-        quirks.add(line);
+        quirks.add(&line.rule);
         assert!(quirks != Quirks::default() && line.reason.len() > 10, "{line:?}");
-        if let Devices::Products(vendor, products) = line.devices {
+        if let Devices::Products(vendor, products) = line.rule.devices {
             for &product in products {
-                let firmware = match line.firmware {
+                let firmware = match line.rule.firmware {
                     Firmware::Any => 0xFFFF,
                     Firmware::Before(version) => version - 1,
                     Firmware::Exactly(versions) => versions[0],
                 };
-                let quirks = for_reader(vendor, product, firmware, line.interface.unwrap_or(0));
+                let quirks = for_reader(vendor, product, firmware, line.rule.interface.unwrap_or(0));
                 assert_ne!(quirks, Quirks::default(), "{line:?}");
             }
         }
@@ -289,7 +280,7 @@ proptest! {
     ) {
         let mut raw = vec![54, 0x21];
         raw.extend(bytes);
-        let (vendor, product) = match TABLE[line].devices {
+        let (vendor, product) = match TABLE[line].rule.devices {
             Devices::Products(vendor, products) => (vendor, products[usize::from(product) % products.len()]),
             _ => (vendor, product),
         };

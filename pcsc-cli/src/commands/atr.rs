@@ -172,7 +172,9 @@ fn in_reader(reader: &ReaderInfo, card: Option<&Card>) -> InReader {
     let firmware = number(Attribute::VendorIfdVersion).map(|version| (version >> 16) as u16);
     let is_about = |quirk: &&quirks::Quirk| match (product, firmware) {
         (Some((vendor, product)), Some(firmware)) => {
-            quirk.is_about(vendor, product, firmware, identity.interface.unwrap_or(0))
+            quirk
+                .rule
+                .is_about(vendor, product, firmware, identity.interface.unwrap_or(0))
         }
         _ => false,
     };
