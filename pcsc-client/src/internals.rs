@@ -5,7 +5,7 @@
 //! that [`Session::status_change`] waits for.
 
 #[cfg(all(feature = "daemon", unix))]
-pub use crate::backend::daemon::{Connector, DaemonContext};
+pub use crate::backend::daemon::{connect::Connector, DaemonContext};
 #[cfg(feature = "standalone")]
 pub use crate::backend::standalone::StandaloneContext;
 pub use crate::backend::status_change::{Watched, PNP_NAME};

@@ -16,7 +16,7 @@ pub struct SessionOptions {
     pub socket: Option<PathBuf>,
     /// What connects to the daemon in place of a connect to the socket, whose path then only names it.
     #[cfg(all(feature = "daemon", unix))]
-    pub connector: Option<super::daemon::Connector>,
+    pub connector: Option<super::daemon::connect::Connector>,
     /// Whether calls wait for the transactions of other connections. `None` is as the environment has it, but
     /// the begin of a transaction waits.
     pub waits: Option<bool>,

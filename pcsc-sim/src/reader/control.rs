@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::device::{MessageDirection, SimDevice};
+use super::device::{HeldAnswer, MessageDirection, SimDevice};
 use super::exchange::Block;
 use super::oddities::Lists;
 use pcsc_ccid::descriptor::{ExchangeLevel, Flavour};
@@ -27,20 +27,6 @@ const GET_ICC_STATUS: u8 = 0xA0;
 const CARRY_DATA: [u8; 17] = [
     0x20, 0x24, 0x2A, 0x2C, 0x82, 0x88, 0xA4, 0xC2, 0xD0, 0xD2, 0xD6, 0xDA, 0xDB, 0xDC, 0xE0, 0xE2, 0xEC,
 ];
-
-/// What the host may fetch from an ICCD device.
-#[derive(Default)]
-pub(super) enum HeldAnswer {
-    #[default]
-    Idle,
-    /// Version A: a T=0 header came; the card's data, or the rest of the command, are next.
-    Header([u8; 5]),
-    /// The answer, with `bChainParameter`.
-    Ready(Vec<u8>, u8),
-    /// Version A: data, then the status word.
-    Data(Vec<u8>, Vec<u8>),
-    Failed(SlotErrorCode),
-}
 
 impl SimDevice {
     /// A class request with data for the device.

@@ -3,7 +3,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use super::control::HeldAnswer;
 use super::model::{Model, PACKET};
 use super::oddities::Oddities;
 use super::secure::{Keypad, KeypadEntry};
@@ -61,6 +60,20 @@ pub(super) struct QueuedReply {
     bytes: Vec<u8>,
     /// Bytes of it that are delivered.
     pub sent: usize,
+}
+
+/// What the host may fetch from an ICCD device.
+#[derive(Default)]
+pub(super) enum HeldAnswer {
+    #[default]
+    Idle,
+    /// Version A: a T=0 header came; the card's data, or the rest of the command, are next.
+    Header([u8; 5]),
+    /// The answer, with `bChainParameter`.
+    Ready(Vec<u8>, u8),
+    /// Version A: data, then the status word.
+    Data(Vec<u8>, Vec<u8>),
+    Failed(SlotErrorCode),
 }
 
 /// A simulated device with one interface.

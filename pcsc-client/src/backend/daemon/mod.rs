@@ -5,7 +5,7 @@
 //! reader is. Each uses those before it.
 
 mod calls;
-mod connect;
+pub mod connect;
 mod handshake;
 mod identity;
 mod link;
@@ -26,7 +26,6 @@ mod no_survey;
 use no_survey::Survey;
 
 pub use calls::DaemonContext;
-pub use connect::Connector;
 pub use identity::identities;
 #[cfg(feature = "standalone")]
 pub use listener::Listeners;
