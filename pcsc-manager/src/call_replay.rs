@@ -8,13 +8,14 @@
 use std::sync::{Arc, Condvar, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
+use pcsc_ccid::internals::wait_until;
 use pcsc_ccid::secrets::{shown_of_command, shown_of_control};
 use pcsc_sim::masked::{self, Masked};
 use pcsc_sim::Mismatch;
 
 use crate::ccid;
 use crate::slot::{copy, FoundReader, Powered, Presence, Slot, SlotError, Watch, WatchEvent};
-use crate::sync::{lock, wait_until};
+use crate::sync::lock;
 
 /// The longest delay before a recorded insertion or removal.
 const LONGEST_DELAY: Duration = Duration::from_secs(1);
