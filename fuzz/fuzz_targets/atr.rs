@@ -102,7 +102,8 @@ fn parameters(atr: &Atr, protocol: u8, candidate: &SpeedChoice) {
     };
     let known = (attributes::CURRENT_PROTOCOL_TYPE..=attributes::CURRENT_EBC_ENCODING)
         .filter_map(|id| current.value(id));
-    assert!(known.count() >= 6);
+    // Five of both protocols; W for T=0; IFSC, IFSD, BWT, CWT and the EDC for T=1.
+    assert_eq!(known.count(), if protocol == 0 { 6 } else { 10 });
 }
 
 fuzz_target!(|bytes: &[u8]| {

@@ -83,7 +83,7 @@ impl Scratch {
     pub fn wait(&self) -> io::Result<ExitStatus> {
         let child = lock(&self.0.child).take();
         let status = child.ok_or(io::ErrorKind::NotFound)?.wait();
-        wait_for_signal_to_end();
+        block_if_a_signal_ends_us();
         status
     }
 }
@@ -91,7 +91,7 @@ impl Scratch {
 impl Drop for Scratch {
     fn drop(&mut self) {
         drop(self.0.clean_up());
-        wait_for_signal_to_end();
+        block_if_a_signal_ends_us();
         lock(&ALL).retain(|other| !Arc::ptr_eq(other, &self.0));
     }
 }
@@ -113,9 +113,10 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Returns if no signal ends this process. The terminal sends SIGINT to all processes of a job: the process
-/// of a [`Scratch`] may have ended by it before the thread that cleans up runs, and what it did is no result.
-fn wait_for_signal_to_end() {
+/// Blocks for ever if a signal is ending this process; otherwise returns at once. Ctrl-C goes to all
+/// processes of a job: the process of a [`Scratch`] may end by it before the thread that cleans up runs, and
+/// its result must not be reported.
+fn block_if_a_signal_ends_us() {
     while LAST.get().is_some_and(|last| last.load(Ordering::SeqCst) != 0) {
         thread::park();
     }

@@ -11,7 +11,7 @@
 //! - [`in_namespace`]: a program without the daemon and the USB devices of this machine
 //! - [`assert_same`]: a comparison of two texts that prints what differs
 //! - [`published`]: the examples of the published `pcsc` crate
-//! - [`Usage`], [`context_switches`], [`sleeps_since`]: what a process has and does
+//! - [`Usage`], [`context_switches`], [`processor_time`], [`sleeps_since`]: what a process has and does
 //! - [`run`]: a command with a deadline, [`Live`]: one whose output is read while it runs, [`c_program`]: a
 //!   program of tests/c
 //!

@@ -76,7 +76,7 @@ pub struct Switch {
     /// The reader
     #[arg(value_name = "READER")]
     pub number: u8,
-    /// Whether this is so from now on
+    /// on: from now on; off: no longer
     #[arg(value_parser = ["on", "off"])]
     pub state: String,
 }

@@ -140,7 +140,7 @@ pub struct Tls {
     #[arg(long, value_name = "PEM", requires = "cert")]
     pub key: Option<PathBuf>,
 
-    /// The authorities that issue the certificates of clients. A client without one is refused
+    /// The authorities that issue the certificates of clients. A client without such a certificate is refused
     #[arg(long, value_name = "PEM", requires = "listen_tls")]
     pub client_ca: Option<PathBuf>,
 

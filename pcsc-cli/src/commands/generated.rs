@@ -28,7 +28,9 @@ fn page(command: &clap::Command) -> io::Result<Vec<u8>> {
     let mut text = Vec::new();
     clap_mangen::Man::new(command.clone()).render(&mut text)?;
     sections(command, "pcsc", &mut text)?;
-    let mut text = String::from_utf8_lossy(&text).replace(" EXTRA\n", " NOTES\n");
+    let mut text = String::from_utf8_lossy(&text)
+        .replace(".SH EXTRA\n", ".SH NOTES\n")
+        .replace(".SS EXTRA\n", ".SS NOTES\n");
     for subcommand in command.get_subcommands() {
         // The generator refers to a page for each command, and here all are on one.
         let name = subcommand.get_name();

@@ -31,7 +31,8 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
     };
     if let Some(file) = &arguments.read {
         global.refuse("pcsc spy --read", &["backend", "socket"])?;
-        let mut record = Record::new(arguments, form, true)?;
+        let to_stdout = true;
+        let mut record = Record::new(arguments, form, to_stdout)?;
         let unreadable = |error| Problem::unreadable(file, error);
         let mut input = input::open(file).map_err(unreadable)?;
         let mut chunk = vec![0; 64 * 1024];
@@ -72,7 +73,8 @@ pub fn run(global: &Global, arguments: &Spy) -> Result<u8, Problem> {
         true => command.env("PCSCLITE_SPY_SHOW_PINS", "1"),
         false => command.env_remove("PCSCLITE_SPY_SHOW_PINS"),
     };
-    let mut record = Record::new(arguments, form, false)?;
+    let to_stdout = false;
+    let mut record = Record::new(arguments, form, to_stdout)?;
     let child = command
         .spawn()
         .map_err(|error| with::cannot_run(&command, &error))?;
@@ -123,8 +125,9 @@ struct Record {
 }
 
 impl Record {
-    /// For the file that is named; without one for standard output or standard error.
-    fn new(arguments: &Spy, form: Form, is_output: bool) -> Result<Record, Problem> {
+    /// Writes to the file that the options name, or to standard output (`-`). Without either: to standard
+    /// output if `to_stdout`, else to standard error.
+    fn new(arguments: &Spy, form: Form, to_stdout: bool) -> Result<Record, Problem> {
         let path = arguments.output.as_ref();
         let (style, to): (Style, Box<dyn Write>) = match path {
             Some(path) if path.as_os_str() != "-" => {
@@ -132,7 +135,7 @@ impl Record {
                 let opened = opened.map_err(|error| Problem::unwritable(path, error))?;
                 (Style { has_colour: false }, Box::new(opened))
             }
-            None if !is_output => (Style::of(&io::stderr()), Box::new(io::stderr())),
+            None if !to_stdout => (Style::of(&io::stderr()), Box::new(io::stderr())),
             _ => (Style::of(&io::stdout()), Box::new(io::stdout())),
         };
         let mut record = Record {

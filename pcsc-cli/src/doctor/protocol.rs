@@ -68,8 +68,8 @@ pub fn command_on(library: &Path, socket: &Path) -> io::Result<Command> {
     Ok(command)
 }
 
-/// Starts a process that loads a library and lists readers. It ends with its folder. Once it has ended,
-/// `ended` gets the message.
+/// Starts a process that lists readers on the library. Dropping `process` ends it. Sends `message` to `ended`
+/// when it has ended.
 fn load<T: Send + 'static>(
     process: &Scratch,
     library: &Path,

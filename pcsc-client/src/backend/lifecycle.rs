@@ -141,6 +141,7 @@ mod tests {
         assert!(is_cancelled(&lifecycle.wait(true, |_| Ok(()))));
         assert!(lifecycle.wait(true, |_| Ok(())).is_ok());
     }
+
     #[test]
     fn a_release_counts_as_a_cancel_and_is_refused_the_second_time() {
         let lifecycle = Lifecycle::new();

@@ -6,12 +6,11 @@ trap 'gpgconf --kill all; rm -rf "$GNUPGHOME"' EXIT
 trap 'exit 1' HUP INT TERM
 echo disable-ccid >"$GNUPGHOME/scdaemon.conf"
 
-# Ends GnuPG's daemons. scdaemon has the card to itself, and goes on after gpgconf has ended; the resource manager notices
-# its end later still.
+# Ends GnuPG's daemons. gpgconf returns before scdaemon has ended, and the resource manager frees the card later still.
 end_gpg() {
     gpgconf --kill all
     for _ in $(seq 600); do
-        # Not Z: nothing but this script's end waits for a daemon.
+        # Zombies (Z) do not count: nobody reaps a daemon here.
         pgrep -x scdaemon --runstates R,S,D,T >/dev/null || break
         sleep 0.1
     done
@@ -21,6 +20,8 @@ end_gpg() {
         *) return ;;
         esac
     done
+    echo 'The card is still in use a minute after the end of scdaemon.' >&2
+    return 1
 }
 
 run_gpg() {

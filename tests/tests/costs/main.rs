@@ -1,5 +1,5 @@
-//! What calls cost: system calls, counted by strace, and locks of mutexes, counted by callgrind. These
-//! numbers do not depend on the machine.
+//! What calls cost: system calls and yields, counted by strace, and locks of mutexes, counted by callgrind.
+//! But for the number of yields, these numbers do not depend on the machine.
 
 mod yields;
 

@@ -4,7 +4,8 @@
 //! in 100 ms, or it is not used until it is plugged in again; a card whose power-up has failed is mute until
 //! it is put in again. pcscd 1.9 may power a card off while a program selects its protocol. That must not
 //! fail a test that compares with libccid, and is tried again a bounded number of times, each with a line on
-//! standard error. Our drivers get one try.
+//! standard error. Our drivers get one try here. Three places try ours again, for limits of time that a busy
+//! machine exceeds: `commands::features`, `doctor::pcsc` and `sharing::killed_while_the_card_works`.
 
 use crate::daemon::Pcscd;
 use crate::path::{appear, appear_within, gone, Daemon};
