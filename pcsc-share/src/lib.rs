@@ -39,8 +39,8 @@
 //! A list of the readers with their states is a look at each source. The looks go on at the same time. A
 //! daemon that hangs delays the list by at most 2 seconds, and one on another host by 5 seconds; several that
 //! hang at a time delay it no longer. Then they count as gone and have no readers, and they delay no list
-//! while attempts to reach them fail. A daemon that answers late, but in time, may delay a list twice: for
-//! another client's look, and for the look that the list is.
+//! while attempts to reach them fail. A daemon that answers late, but in time, may delay a list twice: the
+//! list waits for a look of another client that is in progress, and then for its own.
 //!
 //! # Layers
 //!

@@ -95,13 +95,16 @@ impl Readers {
     fn look_at_all<T: Send>(&self, look: impl Fn(&Joined) -> T + Sync) -> Vec<T> {
         let look = &look;
         thread::scope(|scope| {
-            let mut is_left = true;
+            let mut has_first = false;
             let begun = self.sources.iter().map(|joined| {
+                let takes_round_trip = joined.source.state_changes().is_none();
                 // The first one is left to this thread, which would only wait.
-                let begins = joined.source.state_changes().is_none() && !std::mem::take(&mut is_left);
+                if !takes_round_trip || !std::mem::replace(&mut has_first, true) {
+                    return None;
+                }
                 let builder = threads::builder("pcsc-look");
                 // Where there is no room for a thread, this one looks.
-                begins.then(|| builder.spawn_scoped(scope, move || look(joined)).ok())?
+                builder.spawn_scoped(scope, move || look(joined)).ok()
             });
             let begun: Vec<_> = begun.collect();
             let looked = self.sources.iter().zip(begun).map(|(joined, begun)| match begun {

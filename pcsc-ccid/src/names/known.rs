@@ -9,7 +9,7 @@ use alloc::string::String;
 const LISTED: &[u8] = include_bytes!("known.txt");
 #[allow(
     clippy::large_const_arrays,
-    reason = "its length is part of the type of a static"
+    reason = "the length of MODELS is computed from it, so that it cannot be a static"
 )]
 const PACKED: ([u8; LISTED.len()], usize) = pack(LISTED);
 /// For each model, in the order of the list: vendor and product (big endian), how many bytes of its name are

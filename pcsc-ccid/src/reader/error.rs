@@ -107,7 +107,11 @@ impl ReaderError {
         match self {
             ReaderError::Slot(error) => !matches!(
                 error,
-                SlotErrorCode::CommandUnsupported | SlotErrorCode::Parameter(_)
+                SlotErrorCode::CommandUnsupported
+                    | SlotErrorCode::Parameter(_)
+                    // The reader sends the command only with the PIN.
+                    | SlotErrorCode::PinTimeout
+                    | SlotErrorCode::PinCancelled
             ),
             // Refused before anything is sent, or after a whole exchange.
             ReaderError::T0(error) => !matches!(

@@ -23,8 +23,8 @@ impl<T: Transport> Reader<T> {
     /// the caller, as with every other driver; commands that T=0 cannot carry in one TPDU (case 4, extended
     /// lengths) are mapped whole (ISO 7816-3, clause 12.2).
     ///
-    /// A PIN pad that gets no PIN during the exchange is a status word, 6400 or 6401, as after a control
-    /// function of part 10 and with libccid.
+    /// If the reader reports that no PIN was entered at its PIN pad, the response is the status word 6400 (no
+    /// PIN in time) or 6401 (cancelled), as after a control function of part 10 and with libccid.
     ///
     /// # Errors
     /// [`ReaderError::CardReset`] if the card failed at a raised speed and was reset to a lower one, or if
@@ -80,14 +80,13 @@ impl<T: Transport> Reader<T> {
                 port.tpdus(command, response, is_whole)
             }
         };
+        if let Err(error) = result {
+            chosen.note_failure(level, error);
+        }
         if let Err(ReaderError::Slot(error)) = result {
-            // The reader has not sent the command to the card: the state of the protocol is as before.
             if let Some(status) = secure::status_word(error) {
                 return copy(&status, response);
             }
-        }
-        if let Err(error) = result {
-            chosen.note_failure(level, error);
         }
         match result {
             Err(error) if error.may_be_speed() => Err(self.step_down(slot, error)),
@@ -239,6 +238,8 @@ impl<T: Transport> SlotPort<'_, T> {
                 data: exchange.block(),
             };
             let extended = block_limit.saturating_mul(u32::from(wait));
+            // Not shorter than without an extension: for some readers the limit of a block is longer than
+            // LONGEST.
             self.limit = extended.min(LONGEST).max(block_limit);
             let mut block = [0; t1::MAX_BLOCK];
             let answer = match self.port.call(self.slot, &command, self.limit) {

@@ -245,7 +245,8 @@ impl<T: Transport> Link<T> {
                     let wait = timeout.saturating_mul(u32::from(times.max(1)));
                     let end = self.transport.now().saturating_add(wait);
                     // From now and not from the old end: the extension is counted from the moment at which it
-                    // is asked for. Some readers have a timeout beyond the limit, which must not shorten it.
+                    // is asked for. For some readers `timeout` is longer than MAX_TOTAL. An extension must
+                    // not shorten their wait.
                     until = end.min(begin.saturating_add(MAX_TOTAL.max(timeout)));
                     start += length;
                 }

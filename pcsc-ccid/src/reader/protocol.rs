@@ -245,7 +245,8 @@ impl<T: Transport> Reader<T> {
             self.check_readers_choice(slot, atr, protocol)?;
             return self.settle(slot, atr, protocol, candidate, steps);
         }
-        // The card before the reader: it answers the PPS at the speed that it had (ISO 7816-3, clause 9).
+        // PPS comes before SetParameters: the card answers it at the old speed, which the reader must still
+        // use (ISO 7816-3, clause 9).
         if self.can_carry_pps() && !self.descriptor.features.has(Features::AUTOMATIC_PPS) {
             if let Some(request) = pps::PpsRequest::needed(atr, protocol as u8, candidate.ta1) {
                 if self.exchange_pps(slot, request)? == pps::PpsOutcome::RateRefused {
@@ -273,7 +274,7 @@ impl<T: Transport> Reader<T> {
         Ok(chosen)
     }
 
-    /// The protocol with its parameters at this speed, without negotiation.
+    /// Builds the state of the protocol at this speed. Sends nothing.
     fn settle(
         &self,
         slot: u8,

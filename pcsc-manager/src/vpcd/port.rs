@@ -3,15 +3,16 @@
 //! A message is a length (two bytes, big-endian) and that number of bytes. One byte is a request about the
 //! card's power, more are a command APDU. Only a request for the ATR and a command are answered.
 
-use std::io::{self, ErrorKind, IoSlice, Read, Write};
+use std::io::{self, ErrorKind, IoSlice, Read};
 use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use pcsc_process::Waker;
+use pcsc_process::{socket::SEND_FLAGS, Waker};
 use rustix::event::{poll, PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
+use rustix::net::{sendmsg, SendAncillaryBuffer};
 
 use crate::slot::{SlotError, Watch, WatchEvent};
 use crate::sync::lock;
@@ -409,7 +410,7 @@ impl Exchange {
 }
 
 /// Sends one message. A card that does not take it in time counts as gone.
-fn send(mut stream: &TcpStream, message: &[u8]) -> Result<(), SlotError> {
+fn send(stream: &TcpStream, message: &[u8]) -> Result<(), SlotError> {
     let length = u16::try_from(message.len()).map_err(|_| SlotError::Communication)?;
     let header = length.to_be_bytes();
     // The caller's deadline does not count here: a message that is sent in part would leave the card out of
@@ -419,10 +420,12 @@ fn send(mut stream: &TcpStream, message: &[u8]) -> Result<(), SlotError> {
     let mut parts = [IoSlice::new(&header), IoSlice::new(message)];
     let mut rest = &mut parts[..];
     while !rest.is_empty() {
-        match stream.write_vectored(rest) {
+        // Not `write_vectored`, which may raise SIGPIPE: the program that the library is in may not ignore
+        // it.
+        match sendmsg(stream, rest, &mut SendAncillaryBuffer::default(), SEND_FLAGS) {
             Ok(sent) => IoSlice::advance_slices(&mut rest, sent),
-            Err(error) if error.kind() == ErrorKind::Interrupted => (),
-            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+            Err(Errno::INTR) => (),
+            Err(Errno::AGAIN) => {
                 if !wait(&mut [PollFd::new(stream, PollFlags::OUT)], Some(deadline)) {
                     return Err(SlotError::NoCard);
                 }

@@ -65,16 +65,18 @@ impl Client {
 
     /// Its session with a source, for a new connection.
     pub(super) fn session(&self, shared: &Shared, source: usize) -> Result<Arc<dyn SourceSession>, Failed> {
-        let is_lost =
-            |(number, session): &(usize, Arc<dyn SourceSession>)| *number == source && !session.is_alive();
-        {
-            let known = &mut lock(&self.sessions).of_sources;
-            // The connections that the client still has there keep a lost session.
-            known.retain(|session| !is_lost(session));
-            if let Some((_, session)) = known.iter().find(|(number, _)| *number == source) {
-                return Ok(session.clone());
-            }
-        }
+        let mut sessions = lock(&self.sessions);
+        let at = sessions
+            .of_sources
+            .iter()
+            .position(|(number, _)| *number == source);
+        let lost = match at {
+            Some(at) if sessions.of_sources[at].1.is_alive() => return Ok(sessions.of_sources[at].1.clone()),
+            at => at.map(|at| sessions.of_sources.swap_remove(at)),
+        };
+        drop(sessions);
+        // Without the lock, which `interrupt` takes. The client's connections keep a lost session.
+        drop(lost);
         // Without the lock: a session can take a round trip. No other thread makes one.
         let session: Arc<dyn SourceSession> = shared.readers.sources()[source].source.session()?.into();
         let mut sessions = lock(&self.sessions);

@@ -11,8 +11,8 @@ use crate::sync::lock;
 pub struct Coalesced<T> {
     /// The number of the last look that has started, from 1.
     started: AtomicU64,
-    /// The number of the last look that has ended, and its result. Locked during a look: who waits for the
-    /// lock waits for the result.
+    /// The number of the last look that has ended, and its result. Locked during a look: a thread that
+    /// waits for the lock waits for the result.
     last: Mutex<(u64, T)>,
 }
 

@@ -212,9 +212,11 @@ impl Upstream {
 
     fn note_absence(&self) {
         let mut known = lock(&self.known);
-        known.links = None;
+        let links = known.links.take();
         self.note_names(&mut known, std::iter::empty());
         drop(known);
+        // Without the lock: the release of a context may wait for the daemon.
+        drop(links);
         self.changes.post();
     }
 

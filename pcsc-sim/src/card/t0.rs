@@ -14,7 +14,7 @@ pub(super) struct Protocol {
     input: Vec<u8>,
     /// The card has asked for the data.
     expects_data: bool,
-    /// The card acknowledges single bytes (INS exclusive-or 'FF') rather than all.
+    /// Whether the card acknowledges single bytes of this command (INS exclusive-or 'FF') rather than all.
     is_byte_by_byte: bool,
     /// The header of a command that was answered with '6CXX'. Its response is stored, and is sent if the
     /// command comes again with that length.
@@ -34,7 +34,7 @@ impl Protocol {
             match (self.expects_data, self.input.len()) {
                 (false, 5) => self.on_header(behaviour, app, &mut out),
                 (true, length) if length == 5 + usize::from(self.input[4]) => self.run(app, &mut out),
-                (true, _) if behaviour.byte_by_byte => out.push(!self.input[1]),
+                (true, _) if self.is_byte_by_byte => out.push(!self.input[1]),
                 _ => {}
             }
         }
@@ -60,7 +60,7 @@ impl Protocol {
             0xC2 if behaviour.no_envelope => self.end(out, [0x6D, 0x00]),
             _ if p3 > 0 && (ins == 0xC2 || app.carries_data(&header)) => {
                 self.expects_data = true;
-                out.push(if behaviour.byte_by_byte { !ins } else { ins });
+                out.push(if self.is_byte_by_byte { !ins } else { ins });
             }
             _ => self.run(app, out),
         }

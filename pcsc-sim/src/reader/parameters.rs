@@ -30,8 +30,9 @@ impl Parameters {
     /// What an ATR says for a protocol, at 372/1.
     pub fn from_atr(atr: &Atr, protocol: u8) -> Parameters {
         let mut bytes = [0; MAX_SIZE];
-        // CCID has structures for two protocols.
-        if let Some(parameters) = CardParameters::for_card(atr, protocol.min(1), DEFAULT_TA1) {
+        // CCID has no structure for other protocols. Such a slot shows that of T=0.
+        let known = if protocol == 1 { 1 } else { 0 };
+        if let Some(parameters) = CardParameters::for_card(atr, known, DEFAULT_TA1) {
             parameters.encode(&mut bytes);
         }
         Parameters { protocol, bytes }

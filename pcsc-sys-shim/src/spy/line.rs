@@ -54,8 +54,10 @@ impl Line {
 
     /// Appends two capital digits for each byte.
     pub fn put_hex(&mut self, bytes: &[u8]) {
+        // Not by `core::fmt`, which would leave the digits of a secret on the stack.
+        const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
         for byte in bytes {
-            self.put_text(format_args!("{byte:02X}"));
+            self.put(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
         }
     }
 

@@ -63,10 +63,10 @@ impl Events {
         Ok(events)
     }
 
-    /// Ends the wait in progress and every later one: nothing empties the waker.
+    /// Returns a function that ends the wait in progress and every later one: nothing empties the waker.
     pub(in crate::usb) fn stopper(&self) -> Interrupter {
         let stop = self.stop.clone();
-        // It fails if the program has closed the descriptor.
+        // An error means that the program has closed the descriptor. There is nobody to report it to.
         Box::new(move || _ = stop.wake())
     }
 

@@ -22,7 +22,7 @@ use crate::error::{Cause, Error, Failure, Outcome};
 /// A context on the readers of this process.
 pub struct StandaloneContext {
     kind: BackendKind,
-    // The last client of a manager that is dropped gives the readers back.
+    /// When the last client of a manager is dropped, the manager gives the readers back.
     client: Arc<Client>,
     lifecycle: Lifecycle,
 }

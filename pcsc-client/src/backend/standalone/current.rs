@@ -11,10 +11,10 @@ use pcsc_process::generation;
 
 /// The manager of a process and those that its parents had. Each generation uses another place, so that a
 /// forked child does not wait for a lock that was held at the time of the fork.
-// Boxes, whose `None` is zero: the tables then take no room in the library's file.
+// Boxed: a `None` is all zeros then, so that the tables take no room in the library's file.
 pub struct Current([Mutex<Option<Box<Entry>>>; GENERATIONS]);
 
-// A process shares a place with no descendant but its 64th.
+// A process shares its place only with descendants that are a multiple of 64 forks away.
 const GENERATIONS: usize = 64;
 
 /// The manager of the readers on the USB.
@@ -28,6 +28,7 @@ struct Entry {
     /// Its contexts hold it. The last one to drop it gives the readers back.
     manager: Weak<Manager>,
     end: Arc<ChangeCounter>,
+    /// The files at the daemons' sockets when this manager was started. No daemon listened there.
     daemons: Listeners,
 }
 

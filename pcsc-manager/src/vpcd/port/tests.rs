@@ -1,4 +1,5 @@
 use super::*;
+use std::io::Write;
 
 #[test]
 fn wakes_without_a_waiter_do_not_block() {
