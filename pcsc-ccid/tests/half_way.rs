@@ -11,7 +11,7 @@ use pcsc_ccid::reader::{Protocol, Reader, ReaderError};
 use pcsc_ccid::transport::Transport;
 use pcsc_ccid::{t0::T0Error, t1};
 use pcsc_sim::card::{Behaviour, Offer};
-use pcsc_sim::{KeypadEntry, Model, SimDevice};
+use pcsc_sim::{KeypadEntry, Model, SimDevice, SimHandle};
 
 const READERS: &str = include_str!("data/readers.txt");
 
@@ -160,16 +160,16 @@ fn a_command_that_was_refused_or_answered_costs_no_reset() {
     assert_eq!(resets(&handle), before);
 }
 
-#[test]
-fn data_that_the_reader_refuses_after_the_header_leave_the_card_half_way() {
+/// A reader with a T=0 card. Its answer to the XfrBlock of this number, from 1, is the error.
+fn refuses(model: &str, number: u32, error: u8) -> (SimHandle, Reader<impl Transport>) {
     let mut messages = 0;
-    let (handle, reader) = open_through(named("oz776"), |transport| {
+    let (handle, reader) = open_through(named(model), |transport| {
         Liar::new(transport, move |command, reply| {
             messages += u32::from(command[0] == XFR_BLOCK);
-            if messages != 2 || command[0] != XFR_BLOCK {
+            if messages != number || command[0] != XFR_BLOCK {
                 return Ok(reply);
             }
-            let mut refusal = message(0x80, &[], [0x40, 8, 0]);
+            let mut refusal = message(0x80, &[], [0x40, error, 0]);
             refusal[6] = reply[6];
             Ok(refusal)
         })
@@ -177,10 +177,29 @@ fn data_that_the_reader_refuses_after_the_header_leave_the_card_half_way() {
     let mut reader = reader.unwrap();
     handle.insert(0, card(None, &[Offer::T0], Behaviour::default()));
     power_up(&mut reader, Protocol::T0).unwrap();
-    let refused = transmit(&mut reader, &[0x80, 0xEC, 0, 0, 3, 1, 2, 3]);
-    assert_eq!(refused, Err(ReaderError::Slot(SlotErrorCode::Parameter(8))));
-    assert_eq!(transmit(&mut reader, &read(9)), Err(ReaderError::CardReset));
+    (handle, reader)
+}
+
+#[test]
+fn data_that_the_reader_refuses_after_the_header_leave_the_card_half_way() {
+    let parameter = Err(ReaderError::Slot(SlotErrorCode::Parameter(8)));
+    for (error, refused) in [(8, parameter), (0xF0, Ok(vec![0x64, 0x00]))] {
+        let (_handle, mut reader) = refuses("oz776", 2, error);
+        let sent = transmit(&mut reader, &[0x80, 0xEC, 0, 0, 3, 1, 2, 3]);
+        assert_eq!(sent, refused);
+        assert_eq!(transmit(&mut reader, &read(9)), Err(ReaderError::CardReset));
+        assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)));
+    }
+}
+
+#[test]
+fn a_command_that_waits_for_its_pin_in_vain_costs_no_reset() {
+    let (handle, mut reader) = refuses("scr3310", 1, 0xEF);
+    let before = resets(&handle);
+    let sent = transmit(&mut reader, &read(9));
+    assert_eq!(sent, Ok(vec![0x64, 0x01]));
     assert_eq!(transmit(&mut reader, &read(9)), Ok(pattern(9)));
+    assert_eq!(resets(&handle), before);
 }
 
 #[test]
